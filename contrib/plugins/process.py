@@ -26,6 +26,7 @@ import time
 
 PIECE = 48 * 1024  # of output in one message
 LOOK_S = 0.05
+NEW, NEW_S = ".new.", 60  # in the names of folders that are being made; how long that takes at most
 FOUND = 256  # objects in one message
 
 root = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -65,7 +66,7 @@ def write(path, text):
 
 class Attempt:
     def __init__(self, ident):
-        if not ident or "/" in ident or ident.startswith("."):
+        if not ident or "/" in ident or ident.startswith(".") or NEW in ident:
             raise ValueError("not an id of this engine")
         self.id, self.folder = ident, os.path.join(root, ident)
 
@@ -131,9 +132,13 @@ def prepare(q):
         return {"event": "refused", "text": "command: this engine needs one"}
     wanted = {"run": q["run"], "attempt": q["attempt"], "epoch": q["epoch"], "command": q["job"]["command"],
               "environment": q.get("environment", {})}
-    os.makedirs(attempt.folder, exist_ok=True)
-    if not os.path.exists(attempt.at("attempt")):
-        write(attempt.at("attempt"), json.dumps(wanted))
+    new = f"{attempt.folder}{NEW}{os.getpid()}.{threading.get_ident()}"
+    os.makedirs(new)
+    write(os.path.join(new, "attempt"), json.dumps(wanted))
+    try:
+        os.rename(new, attempt.folder)  # a folder is complete before it has its name
+    except OSError:
+        shutil.rmtree(new)  # it was there already
     return {"event": "prepared", "id": attempt.id}
 
 
@@ -292,6 +297,10 @@ def answer(q):
 def found():
     objects = []
     for name in os.listdir(root):
+        if NEW in name:  # made by one that was killed since
+            if time.time() - os.stat(os.path.join(root, name)).st_mtime > NEW_S:
+                shutil.rmtree(os.path.join(root, name), ignore_errors=True)
+            continue
         attempt = Attempt(name)
         text = read(attempt.at("attempt"))
         if text:

@@ -500,21 +500,6 @@ static void check_journal(struct doctor *d)
     check_history(d, applied, status.acked);
 }
 
-/* "; at most one start, proved on ...", behind what else is told of an engine that answers. */
-static void add_proof(struct doctor *d, const struct engine *engine, const json_t *proofs,
-                      const struct engine_status *status, char *ret, size_t size)
-{
-    char text[256];
-
-    ret[0] = '\0';
-    if (!status->reachable || !status->guarantee)
-        return;
-    if (!engine_proof_text(proofs, engine->name, engine->type, status->version, text, sizeof(text)))
-        add(d, "engines", ERROR, "do not use it for what must not run twice", "engine %s: %s", engine->name,
-            text);
-    snprintf(ret, size, "; %s, %s", status->guarantee, text);
-}
-
 static void check_engine(struct doctor *d, const struct engine *engine, const json_t *proofs)
 {
     char proof[512];
@@ -533,7 +518,9 @@ static void check_engine(struct doctor *d, const struct engine *engine, const js
     if (status.text[0])
         text = status.text;
     snprintf(name, sizeof(name), "engine %s", engine->name);
-    add_proof(d, engine, proofs, &status, proof, sizeof(proof));
+    if (!api_proofs_tell(proofs, engine, &status, proof, sizeof(proof)))
+        add(d, "engines", ERROR, "do not use it for what must not run twice", "engine %s%s", engine->name,
+            proof);
     if (status.anonymous)
         add(d, name, WARNING,
             "without an identity another engine under this name is not noticed: permit volumes to be made "

@@ -269,5 +269,9 @@ const char *api_text(const json_t *object, const char *key);
 /* The run of that id among the rows of the live state or of history; borrowed from `runs`. */
 json_t *api_find_run(json_t *runs, const char *id);
 
-/* ---- api_proofs.c: what drills of engines have found, as it is kept in that folder; "" for nothing. Blocks. ---- */
-void api_proofs_read(const char *dir, char *ret, size_t size);
+/* ---- api_proofs.c: what drills of engines have found ---- */
+void api_proofs_read(const char *dir, char *ret,
+                     size_t size); /* as it is kept in that folder; "": nothing. Blocks */
+/* "; at most one start, proved on ..." of an engine that answers, else "". False: it has failed its drill. */
+bool api_proofs_tell(const json_t *proofs, const struct engine *engine, const struct engine_status *status,
+                     char *ret, size_t size);

@@ -19,3 +19,17 @@ void api_proofs_read(const char *dir, char *ret, size_t size)
     ret[n] = '\0';
     free(data);
 }
+
+bool api_proofs_tell(const json_t *proofs, const struct engine *engine, const struct engine_status *status,
+                     char *ret, size_t size)
+{
+    char text[256];
+    bool passed;
+
+    ret[0] = '\0';
+    if (!status->reachable || !status->guarantee)
+        return true;
+    passed = engine_proof_text(proofs, engine->name, engine->type, status->version, text, sizeof(text));
+    snprintf(ret, size, "; %s, %s", status->guarantee, text);
+    return passed;
+}

@@ -64,7 +64,7 @@ class Conformance(lab.Suite):
         proofs["process"].update(passed=False, cases=[{"case": "a", "passed": True}, {"case": "b", "passed": False}])
         with open(path, "w") as f:
             json.dump(proofs, f)
-        self.assertRegex(self.doctor(server), r"error engines: engine process: it failed its drill on .* with cronsched 0: b")
+        self.assertRegex(self.doctor(server), r"error engines: engine process; at most one start, it failed its drill on .* with cronsched 0: b")
 
     def test_an_engine_that_is_not_there(self):
         self.drill(self.server(engines={"process": {}}), "nope", code=2)

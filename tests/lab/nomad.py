@@ -6,6 +6,7 @@ does is what the documentation says."""
 import http.server
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,15 @@ def run(name, group):
             allocation["pid"] = process.pid
             end(process.wait())
     threading.Thread(target=go, daemon=True).start()
+
+
+def stop(pid):
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(pid, sig)
+        except OSError:
+            return
+        time.sleep(2)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -106,8 +116,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with lock:
             for allocation in allocations.get(parts[1], []):
                 if allocation["ClientStatus"] == "running" and allocation.get("pid"):
-                    subprocess.Popen(["sh", "-c", "kill -TERM -- -$0; sleep 2; kill -KILL -- -$0", str(allocation["pid"])],
-                                     stderr=subprocess.DEVNULL)
+                    threading.Thread(target=stop, args=(allocation["pid"],), daemon=True).start()
             if parts[1] in jobs and query.get("purge"):
                 jobs.pop(parts[1])
             elif parts[1] in jobs:
