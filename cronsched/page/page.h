@@ -96,6 +96,11 @@ void page_hidden(struct html *w, const char *name, const char *value);
 void page_button(struct html *w, const char *text, const char *class);
 /* One of a form that says what is to be done. */
 void page_action(struct html *w, const char *action, const char *text, const char *class);
+/* Opens the form whose buttons lead to a page that asks once more; page_hidden adds what they are about. */
+void page_open_actions(struct html *w, const struct page_view *view);
+/* Filters to choose by a click: each a name and its `q`, "" for none. `q` is the one in force. */
+void page_chips(struct html *w, const struct page_view *view, const char *q, const char *const (*chips)[2],
+                size_t count);
 void page_error(struct html *w, const char *text); /* "": nothing */
 /* Links to the first page of a list and to the next one, whose cursor this is; "": there is none. */
 void page_pages(struct html *w, const struct page_view *view, const char *next);

@@ -119,11 +119,7 @@ static void actions(struct html *w, const json_t *job, const struct page_view *v
 
     if (!view->operates)
         return;
-    html_open(w, "form");
-    html_attr(w, "method", "post");
-    html_attr(w, "class", "actions");
-    html_link(w, "action", "/ui/confirm");
-    page_hidden(w, "next", view->path);
+    page_open_actions(w, view);
     page_hidden(w, "job", page_text(job, "job"));
     page_action(w, "trigger", "Trigger", "primary");
     if (paused)

@@ -369,3 +369,28 @@ void page_pages(struct html *w, const struct page_view *view, const char *next)
     }
     html_close(w);
 }
+
+void page_chips(struct html *w, const struct page_view *view, const char *q, const char *const (*chips)[2],
+                size_t count)
+{
+    html_open(w, "ul");
+    html_attr(w, "class", "chips");
+    for (size_t i = 0; i < count; i++) {
+        html_open(w, "li");
+        page_open_link(w, view, "q", chips[i][1][0] ? chips[i][1] : NULL);
+        html_attr(w, "aria-current", strcmp(q, chips[i][1]) == 0 ? "true" : NULL);
+        html_text(w, chips[i][0]);
+        html_close(w);
+        html_close(w);
+    }
+    html_close(w);
+}
+
+void page_open_actions(struct html *w, const struct page_view *view)
+{
+    html_open(w, "form");
+    html_attr(w, "method", "post");
+    html_attr(w, "class", "actions");
+    html_link(w, "action", "/ui/confirm");
+    page_hidden(w, "next", view->path);
+}

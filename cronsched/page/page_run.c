@@ -198,11 +198,7 @@ static void actions(struct html *w, const json_t *run, const struct page_view *v
 
     if (!view->operates)
         return;
-    html_open(w, "form");
-    html_attr(w, "method", "post");
-    html_attr(w, "class", "actions");
-    html_link(w, "action", "/ui/confirm");
-    page_hidden(w, "next", view->path);
+    page_open_actions(w, view);
     page_hidden(w, "run", page_text(run, "run"));
     page_hidden(w, "job", page_text(run, "job"));
     if (!over)

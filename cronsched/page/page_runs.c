@@ -23,17 +23,7 @@ static void filters(struct html *w, const json_t *model, const struct page_view 
     page_button(w, "Show", NULL);
     html_close(w);
     page_error(w, error);
-    html_open(w, "ul");
-    html_attr(w, "class", "chips");
-    for (size_t i = 0; i < sizeof(quick) / sizeof(quick[0]); i++) {
-        html_open(w, "li");
-        page_open_link(w, view, "q", quick[i][1][0] ? quick[i][1] : NULL);
-        html_attr(w, "aria-current", strcmp(q, quick[i][1]) == 0 ? "true" : NULL);
-        html_text(w, quick[i][0]);
-        html_close(w);
-        html_close(w);
-    }
-    html_close(w);
+    page_chips(w, view, q, quick, sizeof(quick) / sizeof(quick[0]));
 }
 
 /* Milliseconds between two times; -1: one of them is not there. */
